@@ -8,9 +8,9 @@ tried first; everything else is the search without it, on the same seed.
 ``learn_from``: three or, with random search, five configurations are first. They are the best of the next task, as of
 an earlier study with other images; the best of this task, as of one with the same images; or the worst of this task.
 
-``prior``: as many, with random search twenty, are drawn around a value of each hyperparameter. The value is the middle
-of the best 5% of configurations, on this task or on the next one, or of the worst 5% on this task. A draw takes the
-nearest configuration of the table that is left.
+``prior``: as many, with random search twenty, are a value of each hyperparameter and draws around it. The values are
+those of the best configuration of this task; the middle of the best 5% of configurations, on this task or on the next
+one; or the middle of the worst 5% on this task. Each takes the nearest configuration of the table that is left.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 KNOWLEDGE = (
     *("learn_from, same task", "learn_from, next task", "learn_from, misleading"),
-    *("prior, same task", "prior, next task", "prior, misleading"),
+    *("prior, best of same task", "prior, same task", "prior, next task", "prior, misleading"),
 )
 ENOUGH_SEEDS = 5  # for the page of results
 
@@ -103,10 +103,12 @@ def first_rows(name: str, table: Table, place: int, seed: int, search: str) -> l
     if kind == "learn_from":
         return [int(row) for row in ranked[:learned]]
     cube = cube_of(table.params, distributions(table.params))
-    middle = cube[ranked[: max(1, len(ranked) // 20)]].mean(axis=0)
+    count = 1 if source == "best of same task" else max(1, len(ranked) // 20)
+    middle = cube[ranked[:count]].mean(axis=0)
     generator = np.random.default_rng((seed, place))
-    left, rows = np.ones(len(cube), dtype=bool), []
-    for _ in range(believed):
+    left = np.ones(len(cube), dtype=bool)
+    rows = [take_nearest(cube, left, middle)]
+    while len(rows) < believed:
         shares = generator.random(len(middle))
         drawn = [Range(0.0, 1.0, prior=float(m)).believed_at(share) for m, share in zip(middle, shares, strict=True)]
         rows.append(take_nearest(cube, left, np.array(drawn)))

@@ -74,15 +74,14 @@ def main() -> None:
             kept = Runs(asked.runs)
             for seed in range(seeds):
                 for contender in (one for one in wanted if one not in missing):
-                    key = f"{name} {contender} {seed} {target:.6f} {asked.limit:g}"
-                    found = kept.of(key)
+                    key = f"{name} {contender} {seed} {target:.6f}"
+                    found = kept.of(key, 0.0 if asked.kept else asked.limit)
                     if found is None and asked.kept:
                         continue
                     found = found or kept.keep(key, measure(case, contender, seed, target, asked.limit))
                     runs.setdefault(contender, []).append(found)
                     print(f"{name}, seed {seed}: {NAMES[contender]}: {found['seconds']:.1f} s", file=sys.stderr)
-            note = notes(case, target, trials, asked.limit, missing)
-            report(case, runs, note, limit=asked.limit, quick=asked.quick or asked.no_page)
+            report(case, runs, notes(case, target, trials, missing), quick=asked.quick or asked.no_page)
 
 
 class Runs:
@@ -92,9 +91,10 @@ class Runs:
         self._file = file
         self._found: dict[str, dict] = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
 
-    def of(self, key: str) -> dict | None:
-        """Return a run that was measured before."""
-        return self._found.get(key)
+    def of(self, key: str, limit: float) -> dict | None:
+        """Return a run that was measured before, unless it was ended before this limit."""
+        found = self._found.get(key)
+        return found if found and (found["seconds"] < inf or found["limit"] >= limit) else None
 
     def keep(self, key: str, found: dict) -> dict:
         """Keep a run, and return it."""
@@ -134,7 +134,7 @@ def measure(case: TargetCase, contender: str, seed: int, target: float, limit: f
             line = _first_line(process, limit)
             seconds = time.perf_counter() - began
             if line is None:
-                return {"seconds": inf, "value": 0.0}
+                return {"seconds": inf, "value": 0.0, "limit": limit}
             if not line:
                 errors.seek(0)
                 raise SystemExit(f"{NAMES[contender]} ended without the target:\n{errors.read()}")
@@ -159,11 +159,12 @@ def _first_line(process: subprocess.Popen, limit: float) -> str | None:
         return None
 
 
-def report(case: TargetCase, runs: dict[str, list[dict]], note: str, *, limit: float, quick: bool) -> None:
+def report(case: TargetCase, runs: dict[str, list[dict]], note: str, *, quick: bool) -> None:
     ours = min((_median(found) for name, found in runs.items() if name in OUR_SEARCHES), default=inf)
     rows = []
     for name, found in runs.items():
         times, middle = [run["seconds"] for run in found], _median(found)
+        limit = min((run["limit"] for run in found if run["seconds"] == inf), default=inf)
         reached = f"{sum(seconds < inf for seconds in times)} of {len(times)}"
         ratio = f"{middle / ours:.2f}x" if middle < inf else f">{limit / ours:.2f}x"
         figures = (_seconds(figure, limit) for figure in (middle, min(times), max(times)))
@@ -172,7 +173,7 @@ def report(case: TargetCase, runs: dict[str, list[dict]], note: str, *, limit: f
     write_section(case.title, header, rows, note=note, quick=quick)
 
 
-def notes(case: TargetCase, target: float, trials: int, limit: float, missing: list[str]) -> str:
+def notes(case: TargetCase, target: float, trials: int, missing: list[str]) -> str:
     epochs = case.sweep.resolve(case.sweep.grid.rows[0]).training.epochs
     aim = (
         f"From the start of a process to a network on disk whose validation accuracy is at least {target:.4f}, the "
@@ -187,7 +188,7 @@ def notes(case: TargetCase, target: float, trials: int, limit: float, missing: l
         aim,
         f"All search the same space with the same images; a complete trial has {epochs} epochs; {CORES} cores.",
         counted,
-        f"Medians; a run that takes more than {limit:g} s counts as infinite.",
+        "Medians; a run that was ended without the target, after the time that is shown with a >, counts as infinite.",
     ]
     if missing:
         words.append(f"Not installed, and not measured: {', '.join(NAMES[name] for name in missing)}.")

@@ -8,9 +8,10 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from cnn_sweep.validation import Spec, file_keys
+from cnn_sweep.validation import Spec, file_keys, nested_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,11 +49,22 @@ class _Generator(GenerateJsonSchema):
         notes, fields = field_notes(model), made.get("properties", {})
         keys = {key: name for key, name in file_keys(model).items() if name in fields}
         made["properties"] = {
-            key: fields[name] | ({"description": notes[name]} if name in notes else {}) for key, name in keys.items()
+            key: _with_short(model, name, fields[name]) | ({"description": notes[name]} if name in notes else {})
+            for key, name in keys.items()
         }
         required = [key for key, name in keys.items() if name in made.pop("required", made.get("required", []))]
         made["description"] = _first_paragraph(model)
         return made | ({"required": required} if required else {})
+
+
+def _with_short(model: type[Spec], name: str, schema: Schema) -> Schema:
+    """Return the schema of a field that may have the short form of its model."""
+    nested = nested_model(model, name)
+    if nested is None or nested.SHORT is None:
+        return schema
+    outside = {"default": schema.pop("default")} if "default" in schema else {}
+    short = TypeAdapter(nested.model_fields[nested.SHORT].annotation).json_schema()
+    return {"anyOf": [schema, short], **outside}
 
 
 def field_notes(model: type[Spec]) -> dict[str, str]:

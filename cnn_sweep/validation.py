@@ -29,6 +29,8 @@ class Spec(BaseModel):
 
     # Keys in the file of fields whose names differ from them.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {}
+    # Field that a text in place of the mapping stands for, as in `optimizer: adam`.
+    SHORT: ClassVar[str | None] = None
 
 
 def added_later(default: Any) -> Any:

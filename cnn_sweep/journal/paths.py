@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from cnn_sweep.errors import DamagedFileError, StudyError
 from cnn_sweep.journal.filesystem import keeping_mode_in
@@ -12,12 +14,10 @@ from cnn_sweep.journal.study_files import read_file
 from cnn_sweep.messages import listed, near
 from cnn_sweep.sweep.identity import STUDY_NAME, name_problem
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 JOURNAL_SUFFIX = ".jsonl"
 ARCHIVE_SUFFIX = ".tar.gz"
 _SUBMISSION = "submission-"
+_STUDY_LINE = re.compile(r"""^study: *["']?([^"'\s#]+)""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,18 @@ def existing_study(results: Path, name: str) -> StudyPaths:
     names = existing_studies(results)
     elsewhere = "there are no studies there; `--results DIR` (in Python: results) names another folder"
     there = f"studies there: {listed(names)}" if names else elsewhere
-    raise StudyError(f"no study {name!r} in {results}{near(name, names)}; {there}")
+    hint = _study_in_file(name) or near(name, names)
+    raise StudyError(f"no study {name!r} in {results}{hint}; {there}")
+
+
+def _study_in_file(name: str) -> str:
+    """Return a hint if what should be a study's name is a sweep file; otherwise an empty string."""
+    if not name.endswith((".yaml", ".yml")):
+        return ""
+    with suppress(OSError, UnicodeDecodeError):
+        if found := _STUDY_LINE.search(Path(name).read_text(encoding="utf-8")):
+            return f" (the study of that file is {found[1]!r})"
+    return ""
 
 
 def sweep_file_cure(paths: StudyPaths) -> str:

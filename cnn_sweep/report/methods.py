@@ -226,7 +226,7 @@ def _search(data: ReportData, sweep: Sweep) -> Iterator[str]:
         yield f"{plural(len(learned), 'configuration')} from the best of earlier studies ({studies}) came first."
     if priors := sweep.space.priors:
         beliefs = "; ".join(f"{name} {value}" for name, value in priors.items())
-        yield f"Among the first were configurations drawn around values that we believed to be best ({beliefs})."
+        yield f"Among the first was one with the values that we believed best ({beliefs}), and some drawn around them."
     if sweep.pruner is not None:
         yield _PRUNERS[sweep.pruner.kind].format(**_words(sweep.pruner.model_dump()))
     if sweep.search.repeats > 1:

@@ -152,19 +152,22 @@ def most_first(sweep: Sweep, most: int = MOST_FIRST) -> int:
 
 
 def believed(sweep: Sweep, is_valid: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Return the configurations that are drawn from the priors in the space; none if it has no prior.
+    """Return configurations by the priors in the space: their values themselves, then draws around them.
 
     Args:
         sweep: The sweep.
         is_valid: Returns whether a configuration can be trained.
+
+    Returns:
+        Distinct configurations that satisfy the constraints; none if the space has no prior.
     """
     space = sweep.space.with_fixed(sweep.search.fixed)
     if not space.priors:
         return []
     most = most_first(sweep, MOST_BELIEVED)
-    drawn = map(space.believed_at, islice(_philox(len(space.parameters), sweep, _BELIEFS), _PER_COMPLETION))
     distinct: dict[str, dict[str, Any]] = {}
-    for params in drawn:
+    for place, point in enumerate(islice(_philox(len(space.parameters), sweep, _BELIEFS), _PER_COMPLETION)):
+        params = space.believed_at(point, exactly=place == 0)
         if sweep.satisfies(params) and is_valid(params):
             distinct[configuration_id(params)] = params
         if len(distinct) == most:

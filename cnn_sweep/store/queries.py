@@ -216,7 +216,8 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
         if row is None:
-            raise StudyError(f"{study}: trial {trial} has not begun; {planned} are planned, numbered from 0")
+            what = f"trial {trial} has not begun" if 0 <= trial < planned else f"there is no trial {trial}"
+            raise StudyError(f"{study}: {what}; {planned} are planned, numbered from 0")
         record = {name: getattr(row, name) for name in (*_TRIAL, VIOLATION)}
         record["params"] = _params(row)
         record["best_metrics"] = restored(row.best_metrics_json)

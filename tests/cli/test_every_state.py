@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from helpers.study_states import EVERY_STATE
@@ -207,6 +208,27 @@ def test_a_misspelt_study_gives_the_closest_one(tmp_path):
         assert "(did you mean 'digits'?); studies there: digits" in message
     _, message = answer(tmp_path / "empty", ("leaderboard", "digits"))
     assert "; there are no studies there; `--results DIR` (in Python: results) names another folder" in message
+
+
+def test_a_sweep_file_in_place_of_a_study_gives_the_name_in_it(tmp_path, monkeypatch):
+    """Commands that read a study name the one whose file was given; a file that cannot be read gives no hint."""
+    Written(tmp_path).study("digits", trials=1)
+    monkeypatch.chdir(tmp_path)
+    Path("first.yaml").write_text("# mine\nstudy: 'digits'  # here\n", encoding="utf-8")
+    for command in ("status", "leaderboard", "resume"):
+        _, message = answer(tmp_path, (command, "first.yaml"))
+        assert "no study 'first.yaml' in" in message
+        assert "(the study of that file is 'digits')" in message
+    assert "(the" not in answer(tmp_path, ("status", "other.yaml"))[1]
+
+
+def test_show_without_a_number_shows_the_best_trial(tmp_path):
+    """Before any trial is complete, it says so."""
+    Written(tmp_path).study("digits", trials=3)
+    best = json.loads(answer(tmp_path, ("status", "digits", "--json"))[0])["best"]["trial"]
+    assert answer(tmp_path, ("show", "digits"))[0].startswith(f"trial {best} of digits: complete")
+    Written(tmp_path).study("begun", trials=2, states=("failed",))
+    assert "study 'begun' has no complete trial yet" in answer(tmp_path, ("show", "begun"))[1]
 
 
 def test_status_without_studies_says_what_to_type(tmp_path):

@@ -145,8 +145,8 @@ def test_two_trials_are_compared(kept, type_):
     words = type_("compare", "kept", 1, 0).stdout
     right = [kept.probabilities[trial].argmax(axis=1) == kept.labels for trial in range(2)]
     assert f"trial 1 and trial 0: {len(kept.labels)} validation images" in words
-    assert f"both right {np.sum(right[0] & right[1])}, only trial 1 {np.sum(right[1] & ~right[0])}" in words
-    assert "trial 1 is right more often than trial 0" in words
+    assert f"right: both {np.sum(right[0] & right[1])}, only trial 1: {np.sum(right[1] & ~right[0])}" in words
+    assert "right more often: trial 1" in words
     (row, _) = _table(type_("compare", "kept", "best", 0, "--format", "csv").stdout)
     assert float(row["difference"]) == pytest.approx(np.mean(right[1]) - np.mean(right[0]))
     assert float(row["low"]) < float(row["difference"]) < float(row["high"])

@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_a_study_that_resume_continues(cli, slow):
     _, errors = run.communicate(timeout=240)
     assert run.returncode == 130, errors.decode()
     assert b"`cnn-sweep resume slow` continues" in errors
-    assert b"slow: stopping after the running chunk; press Ctrl-C again to kill the workers" in errors
+    assert b"slow: stopping once checkpoints are written; press Ctrl-C again to kill the workers" in errors
     status = json.loads(cli("status", "slow", "--json").stdout)
     assert status["trials"]["interrupted"] == 2
     cli("resume", "slow", "--workers", 1)

@@ -278,7 +278,7 @@ def test_learning_curves_are_drawn(here, results, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["confusion", "tiny", "--trial", "7"], "trial 7 has not begun; 2 are planned"),
+        (["confusion", "tiny", "--trial", "7"], "there is no trial 7; 2 are planned"),
         (["confusion", "tiny", "--trial", "worst"], "neither a number nor 'best'"),
         (["misclassified", "tiny", "--true", "seven"], "no class 'seven'; classes: 0, 1"),
         (["model", "tiny", "--output", "model.onnx"], "must end in .keras or .h5"),

@@ -177,7 +177,7 @@ def test_what_matters_no_more_than_chance_is_not_named(written):
     assert [one.name for one in answer.drivers(data)] == ["learning_rate", "filters"]
     assert "shorter blue bars tell nothing" in page(data)
     none = replace(data, findings=some_findings("filters", noise=0.6, certainty="Chance alone gives 0.6."))
-    assert "No hyperparameter matters more than chance. Chance alone gives 0.6." in page(none)
+    assert "No single hyperparameter matters more than chance. Chance alone gives 0.6." in page(none)
 
 
 def test_a_part_that_fails_leaves_the_others(written, monkeypatch):

@@ -102,7 +102,7 @@ training: {{epochs: 3, optimizer: {{name: adamw, learning_rate: $rate}}}}
     assert "for up to 3 epochs in batches of 32 images by AdamW [@loshchilov2019]." in found.text
     assert "proposed by Optuna [@akiba2019] with a tree-structured Parzen estimator [@bergstra2011]" in found.text
     assert "1 configuration from the best of earlier studies (old) came first." in found.text
-    assert "drawn around values that we believed to be best (rate 0.01)." in found.text
+    assert "one with the values that we believed best (rate 0.01), and some drawn around them." in found.text
     assert "one in 4 went on from each rung, the first of which was after 2 epochs" in found.text
     assert {"akiba2019", "bergstra2011", "li2020", "loshchilov2019"} < set(found.keys)
 

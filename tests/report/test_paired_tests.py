@@ -53,7 +53,7 @@ def test_values_and_counts_are_those_of_scikit_learn(pair):
         np.sum(~right & also),
     )
     assert found.p < 0.05
-    assert found.in_words()[2].endswith("trial 4 is right more often than trial 7")
+    assert found.in_words()[2].endswith("right more often: trial 4")
 
 
 def test_the_interval_of_a_difference_is_that_of_the_paired_bootstrap(pair):

@@ -42,7 +42,7 @@ def test_what_cannot_be_drawn_is_said(study, written):
     """A wrong name lists the right ones; a study without results says so."""
     with pytest.raises(InputError, match=r"'filter' \(did you mean 'filters'\?\); there are: filters, optimizer"):
         study.plot.slice("filter")
-    with pytest.raises(StudyError, match="trial 40 has not begun; 40 are planned"):
+    with pytest.raises(StudyError, match="there is no trial 40; 40 are planned"):
         study.plot.curves(3, 40)
     written.study("empty", trials=2, states=("waiting",))
     with pytest.raises(InputError, match="nothing to draw for history"):

@@ -35,6 +35,19 @@ def test_without_its_believed_configurations_a_search_is_the_same(sweep, digits)
     assert with_prior[2:] == without[: len(with_prior) - 2]
 
 
+def test_the_first_has_the_very_values_that_are_believed(sweep, digits):
+    """Where they cannot be trained, draws around them take their place; the rest of a configuration is drawn."""
+    priors = (RATE, PRIOR), KERNEL
+    one = sweep("method: random, trials: 40", *priors)
+    first, *others = [trial.params for trial in make_plan([one], digits).trials if trial.source == "prior"]
+    assert (first["rate"], first["kernel"]) == (0.003, 5)
+    assert all(params["rate"] != 0.003 for params in others)
+    forbidden = sweep("method: random, trials: 40", *priors, ("filters * kernel < 70", "kernel != 5"))
+    found = [trial.params for trial in make_plan([forbidden], digits).trials if trial.source == "prior"]
+    assert len(found) == 1 + len(others)
+    assert all(params["kernel"] != 5 and params["rate"] != 0.003 for params in found)
+
+
 def test_a_larger_budget_changes_no_number(sweep, digits):
     """A longer search keeps all trials of the shorter one."""
     short, long = (sweep(f"method: tpe, trials: {count}", (RATE, PRIOR)) for count in (20, 40))

@@ -218,7 +218,7 @@ def test_unknown_studies_and_trials_are_named(study, results):
         StudyError, match=r"no study 'digit' in the store \(did you mean 'digits'\?\); studies there: digits"
     ):
         queries.leaderboard(StoreReader(results), "digit")
-    with pytest.raises(StudyError, match="trial 99 has not begun; 8 are planned"):
+    with pytest.raises(StudyError, match="there is no trial 99; 8 are planned"):
         queries.trial_detail(StoreReader(results), "digits", 99)
 
 

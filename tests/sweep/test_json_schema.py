@@ -138,6 +138,13 @@ def test_a_broken_sweep_does_not_fit(edit, change):
     assert mistakes(SWEEP, content(text))
 
 
+def test_short_forms_of_a_sweep_fit(edit):
+    """A name may stand for an optimizer or a schedule, and a wrong one is marked."""
+    text = edit(("  epochs: 10\n", "  epochs: 10\n  schedule: cosine\n"))
+    assert mistakes(SWEEP, content(text)) == []
+    assert mistakes(SWEEP, content(text.replace("cosine", "cosin")))
+
+
 @pytest.mark.parametrize("line", ['partitions = "cpu"', "cpus = 0", 'retry = {exception = "no"}', "notify = [1]"])
 def test_a_broken_profile_does_not_fit(line):
     """The same for profiles."""

@@ -321,6 +321,18 @@ def test_keys_that_came_later_do_not_change_old_digests(text, edit):
     assert not set(later) & set(Sweep.parse(fixed).canonical()["training"])
 
 
+def test_a_name_alone_is_an_optimizer_or_a_schedule():
+    """`optimizer: adam` means `optimizer: {name: adam}`, also for a hyperparameter; a wrong name has a hint."""
+    short, long = (
+        sweep(layers="flatten", space="{o: [adam, sgd], e: [1, 2]}", training=f"{{epochs: $e, {both}}}")
+        for both in ("optimizer: $o, schedule: cosine", "optimizer: {name: $o}, schedule: {kind: cosine}")
+    )
+    assert short.digest == long.digest
+    assert short.resolve({"o": "sgd", "e": 1}).training.optimizer == OptimizerSpec(name="sgd")
+    with pytest.raises(SweepFileError, match=r"training\.optimizer.*did you mean 'adam'"):
+        sweep(layers="flatten", training="{epochs: 1, optimizer: adm}")
+
+
 def test_threads_belong_to_a_sweep_and_not_to_a_configuration(text, edit):
     """A number of threads changes what the file means; a hyperparameter in its place is refused with its line."""
     sweep = Sweep.parse(edit(("batch_size: $batch_size", "batch_size: $batch_size\n  threads: 2")))

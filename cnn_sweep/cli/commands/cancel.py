@@ -39,9 +39,7 @@ def cancel(
     frozen = StudyFolder.open(results, study)
     if trial is not None:
         done = cancel_trial(frozen, trial)
-        print(
-            f"trial {trial} {'stops after its running chunk' if done.is_running else 'is cancelled'}", file=sys.stderr
-        )
+        print(f"trial {trial} is {'stopping' if done.is_running else 'cancelled'}", file=sys.stderr)
         _end(study, None, [done.unseen] if done.unseen else [])
     else:
         stopped = cancel_study(frozen, SlurmCli() if shutil.which("squeue") else None)

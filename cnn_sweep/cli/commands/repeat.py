@@ -131,6 +131,8 @@ def _add(study: str, top: int, repeats: int, results: Path) -> None:
         print(f"{study}: {which} {repeats} repeats already")
         return
     print(f"{study}: added {plural(added, 'trial')}, so that {which} {repeats} repeats")
+    if (folds := found.sweep.fold_count) > 1:
+        print_words(f"each repeat is a whole cross-validation, with {folds} trainings on a new partition of the images")
     which = "it" if added == 1 else "them"
     trials = Study.open(results, study, merge=False).leaderboard_table("trial").rows
     configurations = {row["trial"]: row["configuration"] for row in trials}

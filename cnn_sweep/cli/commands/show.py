@@ -15,7 +15,7 @@ from cnn_sweep.cli.ui.options import RESULTS, AsJson, Results, StudyName
 from cnn_sweep.cli.ui.studies import open_merged
 from cnn_sweep.cli.ui.tables import print_table
 from cnn_sweep.cli.ui.terminal import print_words
-from cnn_sweep.errors import CnnSweepError
+from cnn_sweep.errors import CnnSweepError, StudyError
 from cnn_sweep.journal.paths import data_root
 from cnn_sweep.messages import plural
 from cnn_sweep.report.leaderboards.leaderboard import Table, mean_in_words, shown
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 def show(
     study: StudyName,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default=False)],
+    trial: Annotated[
+        int | None, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default="the best trial")
+    ] = None,
     curves: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the learning curves.", show_default=False)
     ] = None,
@@ -41,10 +43,13 @@ def show(
     """Show one trial: hyperparameters, attempts, epochs and files.
 
     Examples:
+      cnn-sweep show digits
       cnn-sweep show digits 3
       cnn-sweep show digits 3 --curves curves.png
     """
     found = open_merged(results, study)
+    if trial is None:
+        trial = _best(found)
     if curves is not None:
         _draw_curves(found.trial(trial), f"{study}, trial {trial}", curves)
     if as_json:
@@ -70,6 +75,19 @@ def show(
     _print_rows("attempts", [_attempt(row) for row in detail["attempts"]])
     _print_rows("epochs", [_epoch(row) for row in detail["epochs"] if row["counted"]])
     _print_rows("files", [_file(row) for row in detail["artifacts"]])
+
+
+def _best(study: Study) -> int:
+    """Return the number of the best trial.
+
+    Raises:
+        StudyError: None is complete.
+    """
+    best: dict[str, Any] | None = study.summary()["best"]
+    if best is None:
+        any_other = f"`cnn-sweep show {study.name} TRIAL` shows any that has begun"
+        raise StudyError(f"study {study.name!r} has no complete trial yet; {any_other}")
+    return int(best["trial"])
 
 
 def _validation_images(study: Study, trial: dict[str, Any]) -> int | None:

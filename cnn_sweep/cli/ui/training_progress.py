@@ -51,7 +51,7 @@ class TrainingProgress:
             self._console.print(note, markup=False)
         if progress.stopping and not self._stopping_shown:
             self._stopping_shown = True
-            words = "stopping after the running chunk; press Ctrl-C again to kill the workers"
+            words = "stopping once checkpoints are written; press Ctrl-C again to kill the workers"
             self._console.print(f"{self._name}: {words}", markup=False)
         if self._redraws:
             self._live.update(_picture(self._name, progress, self._console.width), refresh=True)

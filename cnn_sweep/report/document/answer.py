@@ -256,7 +256,7 @@ def certainty(data: ReportData) -> str:
     """Say what the shares of `drivers` are worth; empty if nothing was estimated."""
     if data.findings is None or not data.findings.importances:
         return ""
-    nothing = "" if drivers(data) else "No hyperparameter matters more than chance. "
+    nothing = "" if drivers(data) else "No single hyperparameter matters more than chance. "
     return f"{nothing}{data.findings.certainty} {not_counted(data.summary['trials'])}".strip()
 
 

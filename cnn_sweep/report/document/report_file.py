@@ -23,9 +23,11 @@ def check_replaceable(path: Path, study: str) -> None:
     """Check that a file does not exist, is empty, or is an earlier report of the same study.
 
     Raises:
-        InputError: The file is another study's report, or not a report.
+        InputError: The file is another study's report, or not a report, or `-`, which is no file.
         EnvironmentFault: The file cannot be read.
     """
+    if str(path) == "-":
+        raise InputError("a report goes to a file, not to standard output: `--output` needs the file's name")
     if not path.is_file():
         return
     try:

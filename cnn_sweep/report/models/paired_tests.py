@@ -86,7 +86,7 @@ class PairedComparison:
         wrong = images - self.both - self.only_one - self.only_other
         lines = [
             f"{one} and {other}: {images} validation images{of_groups}",
-            f"both right {self.both}, only {one} {self.only_one}, only {other} {self.only_other}, both wrong {wrong}",
+            f"right: both {self.both}, only {one}: {self.only_one}, only {other}: {self.only_other}, neither {wrong}",
             f"McNemar's exact test: p = {self.p:.3g}; {self._verdict()}",
         ]
         if self.groups is not None:
@@ -98,8 +98,8 @@ class PairedComparison:
     def _verdict(self) -> str:
         if self.p >= 1 - CONFIDENCE:
             return "these images do not tell which one is right more often"
-        more, less = (self.one, self.other) if self.only_one > self.only_other else (self.other, self.one)
-        return f"{more.name} is right more often than {less.name}"
+        more = self.one if self.only_one > self.only_other else self.other
+        return f"right more often: {more.name}"
 
 
 def compare_trials(

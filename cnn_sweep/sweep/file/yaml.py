@@ -42,6 +42,14 @@ NOTHING = _TAG + "null"
 MAPPING = _TAG + "map"
 _MERGE = _TAG + "merge"
 
+# What to do about mistakes that YAML's own words hardly explain.
+_HINTS = {
+    "\\t": "indent with spaces, not with tabs",
+    "mapping values are not allowed": "check how far this line is indented, and put a text with a colon in quotes",
+    "expected <block end>": "indent all lines of one section equally",
+    "could not find expected ':'": "write `key: value`, with a space after the colon",
+}
+
 _Pair = tuple[ScalarNode, Node]
 
 
@@ -247,7 +255,7 @@ def _syntax_problem(error: MarkedYAMLError) -> Problem:
     line = 0 if mark is None else mark.line + 1
     what = " ".join(part for part in (error.context, error.problem) if part)
     where = "" if mark is None else f" (column {mark.column + 1})"
-    hint = "; indent with spaces, not with tabs" if "\\t" in what else ""
+    hint = next((f"; {hint}" for words, hint in _HINTS.items() if words in what), "")
     return Problem(line, "YAML", f"{what}{where}{hint}")
 
 

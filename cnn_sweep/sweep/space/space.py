@@ -282,10 +282,16 @@ class Space:
         pairs = zip(self.parameters, shares, strict=True)
         return self.complete({parameter.name: parameter.domain.at(float(share)) for parameter, share in pairs})
 
-    def believed_at(self, shares: Iterable[float]) -> dict[str, Any]:
-        """Return the configuration at a point of the unit cube, along the user's beliefs where there are any."""
+    def believed_at(self, shares: Iterable[float], *, exactly: bool = False) -> dict[str, Any]:
+        """Return the configuration at a point of the unit cube, along the user's beliefs where there are any.
+
+        Args:
+            shares: A coordinate in [0, 1) per parameter.
+            exactly: Whether hyperparameters with a belief get its value itself, and none around it.
+        """
         pairs = zip(self.parameters, shares, strict=True)
-        return self.complete({one.name: one.domain.believed_at(float(share)) for one, share in pairs})
+        drawn = {one.name: one.domain.believed_at(float(share)) for one, share in pairs}
+        return self.complete(drawn | (self.priors if exactly else {}))
 
     @property
     def priors(self) -> dict[str, Any]:

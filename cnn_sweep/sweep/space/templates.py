@@ -184,8 +184,11 @@ def compile_node(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
         value: The value in the file.
         path: Path of keys to it.
         invalid: Mistakes in references are added to it.
-        model: Model that a mapping becomes; its keys are replaced by the model's field names.
+        model: Model that a mapping becomes, or a text if the model has a short form; keys are replaced by the model's
+            field names.
     """
+    if isinstance(value, str) and model is not None and model.SHORT:
+        value = {model.SHORT: value}
     if isinstance(value, str) and "$" in value:
         return _compile_text(value, path, invalid)
     if isinstance(value, list):

@@ -27,6 +27,8 @@ Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 class OptimizerSpec(Spec):
     """An optimizer, with Keras's names and defaults. Settings that an optimizer does not use are ignored."""
 
+    SHORT = "name"
+
     name: OptimizerName = "adam"
     learning_rate: Annotated[float, Field(gt=0.0)] | None = None  # None: Keras's default for that optimizer
     momentum: Decay = 0.0  # sgd, rmsprop
@@ -47,6 +49,8 @@ class ScheduleSpec(Spec):
     improved for ``patience`` epochs, never below lr * floor. ``epoch`` is a real number that grows step by
     step.
     """
+
+    SHORT = "kind"
 
     kind: Literal["constant", "exponential", "cosine", "step", "plateau"] = "constant"
     rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5

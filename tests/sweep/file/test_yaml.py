@@ -106,6 +106,23 @@ def test_text_that_is_no_yaml_is_one_mistake(text, line):
     assert [problem.line for problem in caught.value.problems] == [line]
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\t- b", "spaces, not with tabs"),
+        ("a: b: c", "a text with a colon in quotes"),
+        ("a: 1\n  b: 2", "how far this line is indented"),
+        ("a:\n  b: 1\n c: 2", "indent all lines of one section equally"),
+        ("a: 1\nb 2\nc: 3", "write `key: value`"),
+    ],
+)
+def test_common_mistakes_of_yaml_come_with_a_hint(text, hint):
+    """YAML's own words are for those who know its grammar."""
+    with pytest.raises(SweepFileError) as caught:
+        read(text)
+    assert hint in caught.value.problems[0].message
+
+
 def test_aliases_cannot_blow_up_the_file():
     """A small file that unfolds into millions of values is refused."""
     bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
