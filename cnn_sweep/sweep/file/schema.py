@@ -186,7 +186,7 @@ def _hyperparameter() -> Schema:
         "minProperties": 1,
         "description": "Values of other hyperparameters with which this one is active.",
     }
-    prior = {"description": "The value that you believe to be best; a few trials around it are first."}
+    prior = {"description": "The value that you believe to be best; it is tried first, with a few around it."}
     limits = {
         "low": _NUMBER | {"description": "Smallest value."},
         "high": _NUMBER | {"description": "Largest value."},
