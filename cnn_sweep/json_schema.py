@@ -63,8 +63,8 @@ def _with_short(model: type[Spec], name: str, schema: Schema) -> Schema:
     if nested is None or nested.SHORT is None:
         return schema
     outside = {"default": schema.pop("default")} if "default" in schema else {}
-    short = TypeAdapter(nested.model_fields[nested.SHORT].annotation).json_schema()
-    return {"anyOf": [schema, short], **outside}
+    short: Any = nested.model_fields[nested.SHORT].annotation
+    return {"anyOf": [schema, TypeAdapter(short).json_schema()], **outside}
 
 
 def field_notes(model: type[Spec]) -> dict[str, str]:

@@ -144,6 +144,12 @@ def near(name: Any, choices: Iterable[Any]) -> str:
     return "" if close is None else f" (did you mean {close!r}?)"
 
 
+def no_trial(study: str, number: int, planned: int) -> str:
+    """Say that a trial of a study has not begun, or that no trial has this number."""
+    what = f"trial {number} has not begun" if 0 <= number < planned else f"there is no trial {number}"
+    return f"{study}: {what}; {planned} are planned, numbered from 0"
+
+
 def missing(keys: Iterable[str], present: Iterable[str]) -> list[str]:
     """Return the keys that are absent and that no present key seems to misspell."""
     present = list(present)

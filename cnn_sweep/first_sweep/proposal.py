@@ -193,8 +193,8 @@ def _group_warning(found: Findings) -> str:
     return (
         f"{group.where} ({', '.join(group.examples)}{', …' * (group.count > len(group.examples))}) forms "
         f"{group.count} groups of images. If these are sites, cameras or days, images of one group will be in several "
-        "sets, so scores will be too optimistic. To keep groups together, name them with the key `group` of `data`, or make "
-        "the sets yourself: folders, or a column with train, validation and test"
+        "sets, so scores will be too optimistic. To keep groups together, name them with the key `group` of `data`, or "
+        "make the sets yourself: folders, or a column with train, validation and test"
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.decoding import NON_FINITE
 from cnn_sweep.journal.paths import StudyPaths
-from cnn_sweep.messages import listed, near
+from cnn_sweep.messages import listed, near, no_trial
 from cnn_sweep.store import schema, sqlite
 from cnn_sweep.store.column_names import MISSING_EPOCHS, MORE, VIOLATION
 from cnn_sweep.store.studies import constraints_of, parameter_names
@@ -216,8 +216,7 @@ def trial_detail(store: StoreReader, study: str, trial: int) -> dict[str, Any]:
         planned = _study(connection, study).trials
         row = connection.execute(_trials_with_params(study).where(schema.trials.c.trial == trial)).one_or_none()
         if row is None:
-            what = f"trial {trial} has not begun" if 0 <= trial < planned else f"there is no trial {trial}"
-            raise StudyError(f"{study}: {what}; {planned} are planned, numbered from 0")
+            raise StudyError(no_trial(study, trial, planned))
         record = {name: getattr(row, name) for name in (*_TRIAL, VIOLATION)}
         record["params"] = _params(row)
         record["best_metrics"] = restored(row.best_metrics_json)

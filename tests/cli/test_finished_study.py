@@ -157,7 +157,7 @@ def test_show_has_the_learning_curve(tiny):
 
 def test_show_of_a_trial_that_is_not_there(tiny):
     """The message for an unknown trial lists the valid numbers."""
-    assert "trial 99 has not begun" in tiny("show", "tiny", 99, code=2).stderr
+    assert "there is no trial 99" in tiny("show", "tiny", 99, code=2).stderr
 
 
 def test_an_unknown_study_lists_the_known_ones(tiny):

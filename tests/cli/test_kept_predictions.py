@@ -158,7 +158,7 @@ def test_two_trials_are_compared(kept, type_):
     ("pair", "message"),
     [
         (("1", "1"), "both are trial 1; name two different trials"),
-        (("1", "17"), "trial 17 has not begun"),
+        (("1", "17"), "there is no trial 17"),
         (("1", "x"), "B 'x' is neither a number nor 'best'"),
     ],
 )

@@ -234,7 +234,7 @@ def test_joined_images_are_those_of_all_splits_but_the_test(plain, folded, here)
         (["finalize", "plain", "--top", 2, "--refit"], "--top 2 evaluates trials; leave out --ensemble"),
         (["ensemble", "plain", "--calibrated"], "give --output FILE.keras as well"),
         (["ensemble", "plain", "--output", "mean.onnx"], "must end in .keras or .h5"),
-        (["model", "plain", "--trial", 7, "--calibrated", "--output", "m.keras"], "trial 7 has not begun"),
+        (["model", "plain", "--trial", 7, "--calibrated", "--output", "m.keras"], "there is no trial 7"),
     ],
 )
 def test_mistakes_are_said(plain, here, words, message):

@@ -30,7 +30,9 @@ def resume(
     profile: Annotated[Path | None, profile_option("Continue on the cluster with this profile.")] = None,
     workers: Workers = None,
     threads: Threads = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="New total number of configurations.", show_default=False)] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="New total number of configurations.", show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="New total number of epochs.", show_default=False)] = None,
     hours: Annotated[
         float | None, typer.Option(metavar="HOURS", help="New total of hours.", show_default=False)

@@ -48,15 +48,14 @@ def show(
       cnn-sweep show digits 3 --curves curves.png
     """
     found = open_merged(results, study)
-    if trial is None:
-        trial = _best(found)
-    if curves is not None:
-        _draw_curves(found.trial(trial), f"{study}, trial {trial}", curves)
-    if as_json:
-        print(json.dumps(found.trial(trial), indent=2, default=str))
-        return
     with found.store:
-        detail, summary, board = found.trial(trial), found.summary(), found.leaderboard_table(None)
+        number = _best(found) if trial is None else trial
+        detail, summary, board = found.trial(number), found.summary(), found.leaderboard_table(None)
+    if curves is not None:
+        _draw_curves(detail, f"{study}, trial {number}", curves)
+    if as_json:
+        print(json.dumps(detail, indent=2, default=str))
+        return
     _print_trial(detail["trial"], summary["metric"], summary["last_epochs"] or 1)
     if source := next((row["source"] for row in detail["attempts"] if row["source"]), None):
         earlier, _, number = source.rpartition("#")
@@ -66,7 +65,7 @@ def show(
         low, high = wilson(images * detail["trial"]["value"], images)
         what = f"95% interval {shown(low)} to {shown(high)} for {images:,} validation images (Wilson)"
         print_words(f"  {what}; seeds, and the choice of this trial and epoch, add to it")
-    is_best = trial == (summary["best"] or {}).get("trial")
+    is_best = number == (summary["best"] or {}).get("trial")
     if is_best and (fair := corrected_best(results, study, at_once=True)) is not None:
         print_words(f"  best of {fair.tried:,}, so optimistic (selection bias): {fair.in_words}")
     own = [row for row in board.rows if row["configuration"] == detail["trial"]["configuration"]]

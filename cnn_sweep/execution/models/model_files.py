@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnn_sweep.errors import StudyError
 from cnn_sweep.journal.filesystem import write_aside
+from cnn_sweep.messages import no_trial
 from cnn_sweep.search.feasibility import best_first
 from cnn_sweep.sweep.repeats import newest_test, selection_repeats, unbiased_values
 from cnn_sweep.training.trial.checkpoint import read as read_checkpoint
@@ -111,7 +112,7 @@ def complete_trial(study: StudyFolder, history: History, trial: int | None) -> i
     found = history.trials.get(trial)
     if found is None:
         planned = len(study.plan.trials)
-        raise StudyError(f"{study.name}: trial {trial} has not begun; {planned} are planned, numbered from 0")
+        raise StudyError(no_trial(study.name, trial, planned))
     if found.state != "complete":
         raise StudyError(f"{study.name}: trial {trial} is {found.state}; only a complete trial has a model")
     return trial
