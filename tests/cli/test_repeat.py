@@ -92,6 +92,16 @@ def test_seeds_are_added_where_they_matter(results, capsys):
     assert len(Study.open(results, "seeds").leaderboard(per="trial")) == 8
 
 
+def test_repeats_of_folds_are_said_to_be_whole_cross_validations(tmp_path, capsys):
+    """Three folds and two repeats more are six trainings for each configuration, so the message says what they are."""
+    StudyFolder.open_or_create(Sweep.parse(SWEEP.replace("digits}", "digits, folds: 3}")), tmp_path)
+    finish(tmp_path, worth={1: 0.5, 2: 0.7, 3: 0.9, 4: 0.901})
+    app(["repeat", "seeds", "--top", "1", "--repeats", "3", "--results", str(tmp_path)], standalone_mode=False)
+    words = " ".join(capsys.readouterr().out.split())
+    assert "added 6 trials, so that the best configuration has 3 repeats" in words
+    assert "each repeat is a whole cross-validation, with 3 trainings on a new partition" in words
+
+
 def test_repeats_that_the_budget_lets_nobody_train_are_refused(tmp_path):
     """They would wait for ever."""
     text = SWEEP + "search: {epochs: 4}\n"
