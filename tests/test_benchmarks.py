@@ -113,7 +113,7 @@ def test_a_search_that_no_longer_pays_is_simulated(tmp_path):
 
 
 def test_earlier_knowledge_saves_epochs_on_any_table_of_curves(tmp_path):
-    """The best configurations of an earlier study of the same images end a random search at once."""
+    """The best configurations of an earlier study of the same images, or the best as a prior, end a search at once."""
     write_table(tmp_path / "table.npz")
     options = ["--table", "table.npz", "--seeds", "2", "--searches", "random", "tpe"]
     command = [sys.executable, str(BENCHMARKS / "prior_knowledge.py"), *options]
@@ -121,5 +121,6 @@ def test_earlier_knowledge_saves_epochs_on_any_table_of_curves(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line]
     shares = {(row[0], row[1]): row[2].split()[0] for row in rows[1:]}
-    assert len(shares) == 12
+    assert len(shares) == 14
     assert float(shares["random", "learn_from, same task"]) <= 0.5
+    assert float(shares["random", "prior, best of same task"]) <= 0.5
