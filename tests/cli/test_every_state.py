@@ -231,6 +231,15 @@ def test_show_without_a_number_shows_the_best_trial(tmp_path):
     assert "study 'begun' has no complete trial yet" in answer(tmp_path, ("show", "begun"))[1]
 
 
+def test_a_report_is_no_file_of_the_name_of_standard_output(tmp_path, monkeypatch):
+    """`--output -` is refused before anything is predicted or drawn, and leaves no file."""
+    Written(tmp_path).study("digits", trials=1)
+    monkeypatch.chdir(tmp_path)
+    _, message = answer(tmp_path, ("report", "digits", "--format", "markdown", "--output", "-"))
+    assert "a report goes to a file, not to standard output" in message
+    assert not Path("-").exists()
+
+
 def test_status_without_studies_says_what_to_type(tmp_path):
     """Before the first run, the output explains how to begin."""
     shown, _ = answer(tmp_path, ("status",))
