@@ -171,8 +171,8 @@ def main() -> None:
         note=f"{studies[5]:,} simulated studies a row ({studies[20]:,} with 20 configurations). Seeds scatter with a "
         f"standard deviation (sd) of {SD}; accuracies are rounded to multiples of 1/images. At most {AT_MOST} repeats, "
         "the first of which chose the configurations. A study errs if any of the configurations with the best true "
-        f"mean is called worse. A fixed design trains each configuration {AT_MOST} times: the trainings are given as a "
-        "share of its trainings, and the last column has the share of studies that it decides.",
+        f"mean is called worse. Trainings are relative to a fixed design, which trains each configuration {AT_MOST} "
+        "times; the last column has the share of studies that this design decides.",
         quick=options.quick,
     )
 

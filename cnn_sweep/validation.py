@@ -29,7 +29,7 @@ class Spec(BaseModel):
 
     # Keys in the file of fields whose names differ from them.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {}
-    # Field that a text in place of the mapping stands for, as in `optimizer: adam`.
+    # Field that a value in place of the mapping sets, as in `dropout: 0.5` or `optimizer: adam`.
     SHORT: ClassVar[str | None] = None
 
 
@@ -116,6 +116,13 @@ class InvalidValue:
 def file_key(model: type[Spec], field: str) -> str:
     """Return the key of a field in the file."""
     return model.FILE_KEYS.get(field, field)
+
+
+def long_form(value: Any, model: type[Spec]) -> Any:
+    """Return the mapping for a value that stands for one in the file; a mapping, and any other value, as it is."""
+    if model.SHORT is None or isinstance(value, dict):
+        return value
+    return {file_key(model, model.SHORT): value}
 
 
 def file_keys(model: type[Spec]) -> dict[str, str]:

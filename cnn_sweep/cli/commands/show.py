@@ -50,12 +50,14 @@ def show(
     found = open_merged(results, study)
     with found.store:
         number = _best(found) if trial is None else trial
-        detail, summary, board = found.trial(number), found.summary(), found.leaderboard_table(None)
+        detail = found.trial(number)
+        ranked = None if as_json else (found.summary(), found.leaderboard_table(None))
     if curves is not None:
         _draw_curves(detail, f"{study}, trial {number}", curves)
-    if as_json:
+    if ranked is None:
         print(json.dumps(detail, indent=2, default=str))
         return
+    summary, board = ranked
     _print_trial(detail["trial"], summary["metric"], summary["last_epochs"] or 1)
     if source := next((row["source"] for row in detail["attempts"] if row["source"]), None):
         earlier, _, number = source.rpartition("#")

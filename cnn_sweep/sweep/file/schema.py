@@ -37,7 +37,7 @@ def schema_line(schema: Path | str) -> str:
 
 def sweep_schema() -> Schema:
     """Return the JSON Schema of a sweep file."""
-    with_references = definitions([TrainingSpec, *(model for model, _ in LAYERS.values())])
+    with_references = definitions([TrainingSpec, *LAYERS.values()])
     plain = definitions(
         [
             *SOURCES.values(),
@@ -141,7 +141,7 @@ def _model() -> Schema:
 
 
 def _layer(made: dict[str, Schema]) -> Schema:
-    settings = {name: _settings(model, short, made[model.__name__]) for name, (model, short) in LAYERS.items()}
+    settings = {name: _settings(model, made[model.__name__]) for name, model in LAYERS.items()}
     times = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_ROUNDS}, _REFERENCE]}
     settings["repeat"] = {
         "type": "object",
@@ -153,15 +153,15 @@ def _layer(made: dict[str, Schema]) -> Schema:
         "additionalProperties": False,
         "description": "Layers that are repeated; $index is the number of the round, from 0.",
     }
-    alone = [name for name, (model, _) in LAYERS.items() if not made[model.__name__].get("required")]
+    alone = [name for name, model in LAYERS.items() if not made[model.__name__].get("required")]
     return {"anyOf": [{"enum": alone}, _one_of(settings)], "description": "A layer with its settings."}
 
 
-def _settings(model: type[Spec], short: str | None, made: Schema) -> Schema:
+def _settings(model: type[Spec], made: Schema) -> Schema:
     """Return the schema of a layer's settings: a mapping, the value of its main setting, or nothing."""
     forms = [ref(model)]
-    if short is not None:
-        forms.append(made["properties"][file_key(model, short)])
+    if model.SHORT is not None:
+        forms.append(made["properties"][file_key(model, model.SHORT)])
     if not made.get("required"):
         forms.append({"type": "null"})
     return {"anyOf": forms, "description": made["description"]}

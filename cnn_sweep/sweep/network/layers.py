@@ -35,6 +35,7 @@ class Base(Spec):
     ``trainable`` is true, false, or the name of the first layer that is trained.
     """
 
+    SHORT = "name"
     kind: Literal["base"] = "base"
     name: str
     weights: str = "imagenet"  # imagenet, none (random), or a file relative to the sweep file
@@ -97,6 +98,7 @@ class SeparableConv2D(Spec):
 class Pool(Spec):
     """Maximum or average over windows; ``strides`` defaults to the window's size."""
 
+    SHORT = "size"
     kind: Literal["pool"] = "pool"
     # The key in the file is `kind`, but that name is taken by the field for the layer's name.
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"pooling": "kind"}
@@ -109,6 +111,7 @@ class Pool(Spec):
 class GlobalPool(Spec):
     """Maximum or average over the whole map: (height, width, channels) to (channels,)."""
 
+    SHORT = "pooling"
     FILE_KEYS: ClassVar[Mapping[str, str]] = {"pooling": "kind"}
     kind: Literal["global_pool"] = "global_pool"
     pooling: Literal["max", "average"] = "average"
@@ -125,6 +128,7 @@ class BatchNorm(Spec):
 class Dropout(Spec):
     """Sets each value to 0 with probability ``rate`` during training."""
 
+    SHORT = "rate"
     kind: Literal["dropout"] = "dropout"
     rate: Rate
 
@@ -132,6 +136,7 @@ class Dropout(Spec):
 class SpatialDropout(Spec):
     """Sets each channel to 0 with probability ``rate`` during training."""
 
+    SHORT = "rate"
     kind: Literal["spatial_dropout"] = "spatial_dropout"
     rate: Rate
 
@@ -139,6 +144,7 @@ class SpatialDropout(Spec):
 class Dense(Spec):
     """Fully connected layer over the last axis."""
 
+    SHORT = "units"
     kind: Literal["dense"] = "dense"
     units: Count
     activation: Activation = "linear"
@@ -154,6 +160,7 @@ class Flatten(Spec):
 class Activate(Spec):
     """An activation as a separate layer (``activation: relu``)."""
 
+    SHORT = "activation"
     kind: Literal["activation"] = "activation"
     activation: Activation
 
@@ -161,6 +168,7 @@ class Activate(Spec):
 class Output(Spec):
     """The last layer: dense, with a unit per class (``units=None``) or one sigmoid unit (``units=1``)."""
 
+    SHORT = "activation"
     kind: Literal["output"] = "output"
     activation: Literal["softmax", "sigmoid"] = "softmax"
     units: Literal[1] | None = None

@@ -16,7 +16,7 @@ from cnn_sweep.sweep.space.templates import (
     compile_spec,
     references,
 )
-from cnn_sweep.validation import InvalidValue, file_key
+from cnn_sweep.validation import InvalidValue, long_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,20 +29,20 @@ MAX_ROUNDS: Final = 1_000
 MAX_LAYERS: Final = 10_000
 INDEX: Final = "index"  # `$index` is the round of the innermost repeat, from 0
 
-# Name of each layer in the file, its model, and the field that a single value sets.
-LAYERS: Final[dict[str, tuple[type[Spec], str | None]]] = {
-    "conv2d": (network.Conv2D, None),
-    "separable_conv2d": (network.SeparableConv2D, None),
-    "pool": (network.Pool, "size"),
-    "global_pool": (network.GlobalPool, "pooling"),
-    "batch_norm": (network.BatchNorm, None),
-    "dropout": (network.Dropout, "rate"),
-    "spatial_dropout": (network.SpatialDropout, "rate"),
-    "dense": (network.Dense, "units"),
-    "flatten": (network.Flatten, None),
-    "activation": (network.Activate, "activation"),
-    "base": (network.Base, "name"),
-    "output": (network.Output, "activation"),
+# Name of each layer in the file, and its model.
+LAYERS: Final[dict[str, type[Spec]]] = {
+    "conv2d": network.Conv2D,
+    "separable_conv2d": network.SeparableConv2D,
+    "pool": network.Pool,
+    "global_pool": network.GlobalPool,
+    "batch_norm": network.BatchNorm,
+    "dropout": network.Dropout,
+    "spatial_dropout": network.SpatialDropout,
+    "dense": network.Dense,
+    "flatten": network.Flatten,
+    "activation": network.Activate,
+    "base": network.Base,
+    "output": network.Output,
 }
 NAMES: Final = (*LAYERS, "repeat")
 ACTIVATIONS: Final = get_args(network.Activation)
@@ -212,11 +212,8 @@ def _compile_layer(item: Any, path: KeyPath, invalid: list[InvalidValue]) -> Spe
     if name not in LAYERS:
         invalid.append(InvalidValue(path, "layer", None, _unknown_layer(name)))
         return None
-    model, short = LAYERS[name]
-    if value is None:
-        value = {}
-    elif not isinstance(value, dict) and short is not None:
-        value = {file_key(model, short): value}
+    model = LAYERS[name]
+    value = {} if value is None else long_form(value, model)
     return compile_spec(value, path, invalid, model=model)
 
 

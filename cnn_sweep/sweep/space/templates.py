@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from cnn_sweep.messages import closest, listed, show, unknown
 from cnn_sweep.sweep.expressions.expression import ABSENT, REFERENCE, Expression
 from cnn_sweep.sweep.expressions.parser import ExpressionError
-from cnn_sweep.validation import InvalidValue, file_keys, nested_model, normalize, validate
+from cnn_sweep.validation import InvalidValue, file_keys, long_form, nested_model, normalize, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -187,8 +187,8 @@ def compile_node(value: Any, path: KeyPath, invalid: list[InvalidValue], *, mode
         model: Model that a mapping becomes, or a text if the model has a short form; keys are replaced by the model's
             field names.
     """
-    if isinstance(value, str) and model is not None and model.SHORT:
-        value = {model.SHORT: value}
+    if isinstance(value, str) and model is not None:
+        value = long_form(value, model)
     if isinstance(value, str) and "$" in value:
         return _compile_text(value, path, invalid)
     if isinstance(value, list):
